@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import yaml
-from support import ACCOUNT, HOME, House, Ran, client, gate, until
+from support import ACCOUNT, GUARD, HOME, House, Ran, client, gate, until
 
 from reconciler.cli import run
 from reconciler.errors import InvalidState, ReconError
@@ -482,6 +482,8 @@ def dask(house: House, count: int) -> Iterator[tuple[str, subprocess.Popen[bytes
          "--no-dashboard", "--scheduler-file", str(place)], **quiet,
     )  # fmt: skip
     nannies: list[subprocess.Popen[bytes]] = []
+    guard = threading.Timer(2 * GUARD, scheduler.kill)  # what waits for it for ever ends then, and the test fails
+    guard.start()
     try:
         until(place.exists, "the scheduler is up")
         until(lambda: place.read_text().endswith("}"), "its address is written")
@@ -496,6 +498,7 @@ def dask(house: House, count: int) -> Iterator[tuple[str, subprocess.Popen[bytes
         ]  # fmt: skip
         yield address, scheduler, nannies
     finally:
+        guard.cancel()
         for process in [*nannies, scheduler]:
             process.terminate()
         for process in [*nannies, scheduler]:
@@ -600,14 +603,12 @@ def test_what_a_worker_was_doing_that_is_silent_is_done_elsewhere(
             one.wait_for_workers(2, timeout=60)
         thread = threading.Thread(target=stop, args=[address])
         thread.start()
-        begun = time.monotonic()
         try:
             ran = house.cli("fleet", "plan", "fleet.yaml", "--format", "json", "--scheduler", address)
         finally:
             thread.join()
             for process in stopped:
                 os.kill(process, signal.SIGKILL)
-        assert time.monotonic() - begun < 120, "Dask itself waits for five minutes"
     assert ran.code == 0
     assert [(one["exit_code"], one["attempts"]) for one in ran.json["stacks"]] == [(0, 2)]
 
@@ -630,10 +631,9 @@ def test_what_a_worker_does_not_know_that_it_has_is_done_elsewhere(
         other.wait_for_workers(2, timeout=60)
         one = min(other.scheduler_info(n_workers=-1)["workers"])
         other.run(forget, workers=[one])
-        begun = time.monotonic()
         ran = house.cli("fleet", "plan", "fleet.yaml", "--format", "json", "--scheduler", address)
-        assert time.monotonic() - begun < 120
         assert one not in other.scheduler_info(n_workers=-1)["workers"]
+    assert f" on the worker {one} for 3 seconds: that worker is let go" in ran.err
     assert ran.json["missing"] == []
     assert {one["id"]: one["exit_code"] for one in ran.json["stacks"]} == {"teams/a": 0, "teams/b": 3}
 

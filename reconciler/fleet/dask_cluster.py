@@ -20,7 +20,7 @@ from reconciler.fleet.work import Task, carry_out
 from reconciler.masking import mask
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from distributed import Future
 
@@ -83,8 +83,9 @@ _TLS: Final = (
 class ClusterWorkers:
     """One unit for each worker of the cluster at once: two on one worker would die together."""
 
-    def __init__(self, address: str) -> None:
-        """``address`` has passed ``check_scheduler``. Raises ReconError where the scheduler does not answer."""
+    def __init__(self, address: str, tell: Callable[[str], None] = lambda said: None) -> None:
+        """``address`` has passed ``check_scheduler``. ``tell`` gets a line where a worker is let go. Raises ReconError
+        where the scheduler does not answer."""
         from distributed import Client
 
         try:
@@ -94,7 +95,7 @@ class ClusterWorkers:
             hint = "check that it runs there, and that both sides have certificates of the same authority"
             raise ReconError(f"the Dask scheduler at {address} does not answer: {mask(why)}", hint=hint) from None
         _silence()
-        self.address = address
+        self.address, self._tell = address, tell
         self._running: dict[str, Future[None]] = {}
         self._gone_since: float | None = None
         self._idle_since: float | None = None
@@ -110,13 +111,9 @@ class ClusterWorkers:
 
     def _workers(self) -> int | None:
         """How many workers the scheduler has; None where it does not say."""
-        if self._client.status != "running":
-            return None
-        try:
-            # Not `scheduler_info`, which waits without a limit, and whose answer Dask's own timers may have emptied.
-            ask = self._client.scheduler.identity
-            found = self._client.sync(ask, n_workers=-1, callback_timeout=ANSWER_SECONDS)
-        except (Exception, asyncio.CancelledError):  # a client that loses its scheduler meanwhile may raise anything
+        # Not `scheduler_info`, which waits without a limit, and whose answer Dask's own timers may have emptied.
+        found = self._ask("identity", n_workers=-1)
+        if found is None:
             return None
         return len(found["workers"]) - self._let_go(found["workers"])
 
@@ -128,22 +125,34 @@ class ClusterWorkers:
         passed, self._answered = min(now - self._answered, 2 * ANSWER_SECONDS), now
         before, self._seen = self._seen, {at: one["last_seen"] for at, one in workers.items()}
         quiet = [at for at, one in workers.items() if before.get(at) == one["last_seen"] or not _executes(one)]
-        ours = {future.key for future in self._running.values()}
+        ours = {future.key: unit for unit, future in self._running.items()}
         if not (quiet and ours):
             self._silent = {}
             return 0
-        ask, sync = self._client.scheduler, self._client.sync
-        try:
-            has = sync(ask.processing, workers=quiet, callback_timeout=ANSWER_SECONDS)
-            self._silent = {
-                at: self._silent.get(at, 0.0) + passed for at in quiet if ours.intersection(has.get(at, ()))
-            }
-            lost = [at for at, seconds in self._silent.items() if seconds > SILENT_SECONDS]
-            if lost:
-                sync(ask.retire_workers, workers=lost, close_workers=True, callback_timeout=ANSWER_SECONDS)
-        except (Exception, asyncio.CancelledError):  # as above; asked again in a second
+        keys = self._ask("processing", workers=quiet)
+        if keys is None:
+            return 0  # asked again in a second
+        has = {at: [ours[key] for key in keys.get(at, ()) if key in ours] for at in quiet}
+        self._silent = {at: self._silent.get(at, 0.0) + passed for at in quiet if has[at]}
+        lost = [at for at, seconds in self._silent.items() if seconds > SILENT_SECONDS]
+        if not lost or self._ask("retire_workers", workers=lost, close_workers=True) is None:
             return 0
+        for at in lost:
+            self._tell(
+                f"Nothing is heard of {' and '.join(has[at])} on the worker {at} for {SILENT_SECONDS:.0f} seconds: "
+                "that worker is let go, and another begins it again."
+            )
         return len(lost)
+
+    def _ask(self, question: str, **about: Any) -> Any:
+        """What the scheduler answers; None where it does not, in time or at all."""
+        if self._client.status != "running":
+            return None
+        try:
+            ask = getattr(self._client.scheduler, question)
+            return self._client.sync(ask, **about, callback_timeout=ANSWER_SECONDS)
+        except (Exception, asyncio.CancelledError):  # a client that loses its scheduler meanwhile may raise anything
+            return None
 
     def start(self, task: Task) -> None:
         key = f"{task.run_id}/{task.unit}/{time.monotonic_ns()}"
