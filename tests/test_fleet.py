@@ -157,7 +157,9 @@ def test_two_stacks_of_an_account_never_run_at_once_and_each_ends_once(tmp_path:
     missing = run_all(tasks, workers, reports, lambda one, report: ended.append((one.unit, report is not None)))
     assert sorted(ended) == sorted((one.unit, one.unit not in {"s8", "s9"}) for one in tasks)
     assert missing == {"s8": f"its worker died {MOST_ATTEMPTS} times", "s9": "no disk"}
-    assert Counter(workers.begun) == Counter({**dict.fromkeys((t.unit for t in tasks), 1), "s3": 2, "s8": 3, "x": 3})
+    assert Counter(workers.begun) == Counter(
+        {**dict.fromkeys((t.unit for t in tasks), 1), "s3": 2, "s8": MOST_ATTEMPTS, "x": 3}
+    )
 
 
 def test_a_worker_that_ends_without_a_report_that_can_be_seen_is_told(tmp_path: Path) -> None:
@@ -636,6 +638,39 @@ def test_what_a_worker_does_not_know_that_it_has_is_done_elsewhere(
     assert f" on the worker {one} for 3 seconds: that worker is let go" in ran.err
     assert ran.json["missing"] == []
     assert {one["id"]: one["exit_code"] for one in ran.json["stacks"]} == {"teams/a": 0, "teams/b": 3}
+
+
+def test_what_dask_gives_up_is_begun_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    distributed = pytest.importorskip("distributed")
+
+    class GivenUp:
+        key, status = "k", "error"
+
+        def exception(self, timeout: float) -> Exception:
+            return distributed.scheduler.KilledWorker("k", None, 3)
+
+        def release(self) -> None:
+            pass
+
+    class Client:
+        status, begun = "connecting", 0
+
+        def __init__(self, *given: Any, **more: Any) -> None:
+            pass
+
+        def submit(self, *given: Any, **more: Any) -> GivenUp:
+            Client.begun += 1
+            return GivenUp()
+
+        def close(self, timeout: float) -> None:
+            pass
+
+    monkeypatch.setattr(distributed, "Client", Client)
+    monkeypatch.setattr(dask_cluster.ClusterWorkers, "room", lambda self: 1 - len(self._running))
+    workers = dask_cluster.ClusterWorkers("tcp://127.0.0.1:9")
+    missing = run_all([task("a", "1")], workers, Reports(str(tmp_path), "r"), lambda one, report: None)
+    assert missing == {"a": "its worker died each time that Dask tried it"}
+    assert Client.begun == dask_cluster.MOST_ROUNDS
 
 
 def test_a_scheduler_that_does_not_answer_is_told(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

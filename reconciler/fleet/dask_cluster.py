@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -34,6 +35,8 @@ SILENT_SECONDS: Final = 60.0
 """How long nothing may be heard of a connected scheduler, or of the work of a worker: it may be stopped, or its host
 gone. Dask waits five minutes for a worker, and for ever for one that lives and does not know of its task."""
 NO_WORKERS_SECONDS: Final = 120.0
+MOST_ROUNDS: Final = 2
+"""How often Dask gets a unit that it gives up, after four workers that died with it: chance may kill four in a row."""
 _OVER: Final = frozenset({"finished", "error", "cancelled"})
 """States of a future that has ended. Not "lost": its worker died with the result, and Dask starts it again."""
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -97,6 +100,7 @@ class ClusterWorkers:
         _silence()
         self.address, self._tell = address, tell
         self._running: dict[str, Future[None]] = {}
+        self._killed: Counter[str] = Counter()
         self._gone_since: float | None = None
         self._idle_since: float | None = None
         self._answered = time.monotonic()
@@ -181,7 +185,8 @@ class ClusterWorkers:
         if problem is None:
             raise self._lost()
         if type(problem).__name__ == "KilledWorker":
-            return Ended(unit, "its worker died each time that Dask tried it")
+            self._killed[unit] += 1
+            return Ended(unit, "its worker died each time that Dask tried it", died=self._killed[unit] < MOST_ROUNDS)
         said = problem.message if isinstance(problem, ReconError) else f"{type(problem).__name__}: {problem}"
         return Ended(unit, f"its worker could not run it: {mask(said)}")
 
