@@ -55,7 +55,9 @@ def write(folder: Path, sandbox: Sandbox, stacks: int, accounts: list[str]) -> F
             text += "domainz: {}\n"
             expected[unit] = 1, "invalid"
         (home / "state.yaml").write_text(text)
-        lines.append(f"  - {{state: {unit}, profile: a{account}}}\n")
+        outcome = expected[unit][1]
+        sound = "no" if outcome in {"refused", "invalid"} else "yes"
+        lines.append(f'  - {{state: {unit}, profile: a{account}, labels: {{outcome: {outcome}, sound: "{sound}"}}}}\n')
     (folder / "fleet.yaml").write_text("stacks:\n" + "".join(lines))
     (folder / "credentials").write_text("\n".join(credentials))
     return expected
@@ -98,7 +100,8 @@ def killing(find: Callable[[], list[int]], every: float, killed: Counter[str]) -
         thread.join()
 
 
-def check(document: dict[str, Any], code: int, expected: Found) -> str:
+def check(document: dict[str, Any], code: int, expected: Found, most_lost: int) -> str:
+    """Asserts what must hold; ``most_lost`` is how many attempts the kills can have cost. Returns the attempts."""
     found = {one["id"]: (one["exit_code"], one["outcome"]) for one in document["stacks"]}
     assert len(document["stacks"]) == len(found), "a stack is reported twice"
     assert not document["missing"], document["diagnostics"][:3]
@@ -106,43 +109,70 @@ def check(document: dict[str, Any], code: int, expected: Found) -> str:
     assert not wrong, list(wrong.items())[:3]
     worst = {value for value, _ in expected.values()}
     assert code == (1 if worst & {1, 3} else 2 if 2 in worst else 0), code
-    return ", ".join(
-        f"{n} stacks with {a} attempts" for a, n in sorted(Counter(o["attempts"] for o in document["stacks"]).items())
-    )
+    attempts = Counter(one["attempts"] for one in document["stacks"])
+    begun = sum(a * n for a, n in attempts.items())
+    assert len(expected) <= begun <= len(expected) + most_lost, f"{begun} attempts"
+    return ", ".join(f"{n} stacks with {a} attempts" for a, n in sorted(attempts.items()))
 
 
-def run(folder: Path, env: dict[str, str], *options: str) -> subprocess.Popen[str]:
+@contextlib.contextmanager
+def run(folder: Path, env: dict[str, str], *options: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "reconciler", "fleet", "plan", "fleet.yaml", "--format", "json", "-q", *options]
-    return subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, text=True)
+    with subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # where the benchmark is ended, its sandbox is gone
+
+
+def mixes(folder: Path, env: dict[str, str], run_id: str) -> None:
+    """Asserts the exit code over parts of a run, all of which have their reports: nothing is run again."""
+    parts = {"outcome=no_changes": 0, "outcome=changes": 2, "sound=yes": 2, "outcome=refused": 1, "outcome=invalid": 1,
+             "sound=no": 1}  # fmt: skip
+    for part, expected in parts.items():
+        with run(folder, env, "--select", part, "--run-id", run_id) as process:
+            out, _ = process.communicate()
+        there = len(json.loads(out).get("stacks", ()))
+        # A small fleet has no stack of some outcomes, and a selection of nothing is an error.
+        assert process.returncode == (expected if there else 1), (part, process.returncode)
 
 
 def locally(folder: Path, env: dict[str, str], expected: Found, options: argparse.Namespace) -> None:
     begun, killed = time.monotonic(), Counter[str]()
-    process = run(folder, env, "--workers", str(options.workers), "--run-id", "local")
-    with killing(lambda: grandchildren(process.pid), options.kill, killed):
+    with (
+        run(folder, env, "--workers", str(options.workers), "--run-id", "local") as process,
+        killing(lambda: grandchildren(process.pid), options.kill, killed),
+    ):
         out, _ = process.communicate()
-    said = check(json.loads(out), process.returncode, expected)
+    mixes(folder, env, "local")
+    said = check(json.loads(out), process.returncode, expected, killed["workers"])
     print(f"processes: {time.monotonic() - begun:.0f} s, {killed['workers']} workers killed, {said}")
 
 
 def on_dask(folder: Path, env: dict[str, str], expected: Found, options: argparse.Namespace) -> None:
     begun, killed = time.monotonic(), Counter[str]()
-    with cluster(folder, env, options.workers) as (address, scheduler, find):
-        process = run(folder, env, "--scheduler", address, "--run-id", "dask")
-        with killing(find, options.kill, killed):
-            # The scheduler dies once a third has its report.
-            reports = folder / ".recon" / "fleet" / "dask" / "reports"
-            while process.poll() is None and len(list(reports.glob("*"))) < len(expected) // 3:
-                time.sleep(0.5)
-            scheduler.kill()
-            out, _ = process.communicate()
+    with (
+        cluster(folder, env, options.workers) as (address, scheduler, find),
+        run(folder, env, "--scheduler", address, "--run-id", "dask") as process,
+        killing(find, options.kill, killed),
+    ):
+        # The scheduler dies once a third has its report.
+        reports = folder / ".recon" / "fleet" / "dask" / "reports"
+        while process.poll() is None and len(list(reports.glob("*"))) < len(expected) // 3:
+            time.sleep(0.5)
+        scheduler.kill()
+        out, _ = process.communicate()
     first = json.loads(out)
     assert process.returncode == 1, process.returncode
-    with cluster(folder, env, options.workers) as (address, _, find):
-        process = run(folder, env, "--scheduler", address, "--run-id", "dask")
-        with killing(find, options.kill, killed):
-            out, _ = process.communicate()
-    said = check(json.loads(out), process.returncode, expected)
+    with (
+        cluster(folder, env, options.workers) as (address, _, find),
+        run(folder, env, "--scheduler", address, "--run-id", "dask") as process,
+        killing(find, options.kill, killed),
+    ):
+        out, _ = process.communicate()
+    mixes(folder, env, "dask")
+    # With the scheduler each worker may have lost a stack as well.
+    said = check(json.loads(out), process.returncode, expected, killed["workers"] + options.workers)
     done = len(expected) - len(first["missing"])
     print(f"Dask: {time.monotonic() - begun:.0f} s, {killed['workers']} workers killed, the scheduler after {done} "
           f"stacks, {said}")  # fmt: skip
@@ -164,20 +194,25 @@ def cluster(
     while not (place.exists() and place.read_text().rstrip().endswith("}")):
         time.sleep(0.1)
     address = json.loads(place.read_text())["address"]
-    nannies = [
-        subprocess.Popen(
+
+    def nanny(number: int) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
             [*base, "distributed.cli.dask_worker", address, "--nthreads", "1", "--host", "127.0.0.1", "--no-dashboard",
              "--local-directory", str(folder / f"worker{number}"), "--death-timeout", "30"], **quiet,
-        )
-        for number in range(workers)
-    ]  # fmt: skip
+        )  # fmt: skip
+
+    nannies = [nanny(number) for number in range(workers)]
 
     def find() -> list[int]:
         found = []
-        for nanny in nannies:
+        for number, one in enumerate(nannies):
+            # A nanny ends when its first worker is killed before that is up; whoever deploys workers starts it again.
+            if one.poll() is not None:
+                nannies[number] = nanny(number)
+        for process in nannies:
             with contextlib.suppress(OSError):
                 # Any thread of a nanny may start its worker; its other child is multiprocessing's resource tracker.
-                children = [one for text in Path(f"/proc/{nanny.pid}/task").glob("*/children")
+                children = [one for text in Path(f"/proc/{process.pid}/task").glob("*/children")
                             for one in text.read_text().split()]  # fmt: skip
                 found += [int(one) for one in children if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()]
         return found
@@ -198,6 +233,9 @@ def main() -> None:
     parser.add_argument("--kill", type=float, default=10.0, metavar="SECONDS")
     parser.add_argument("--only", choices=["processes", "dask"])
     options = parser.parse_args()
+    signal.signal(
+        signal.SIGTERM, lambda number, frame: sys.exit(128 + number)
+    )  # the processes are ended on the way out
     with tempfile.TemporaryDirectory(prefix="recon-fleet-") as name, Sandbox(rates=None) as sandbox:
         folder = Path(name)
         expected = write(folder, sandbox, options.stacks, accounts_of(options.accounts))

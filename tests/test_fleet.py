@@ -9,6 +9,8 @@ import random
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import Any
 
 import pytest
 import yaml
-from support import ACCOUNT, HOME, House, Ran, client, gate, until
+from support import ACCOUNT, GUARD, HOME, House, Ran, client, gate, until
 
 from reconciler.cli import run
 from reconciler.errors import InvalidState, ReconError
@@ -155,7 +157,9 @@ def test_two_stacks_of_an_account_never_run_at_once_and_each_ends_once(tmp_path:
     missing = run_all(tasks, workers, reports, lambda one, report: ended.append((one.unit, report is not None)))
     assert sorted(ended) == sorted((one.unit, one.unit not in {"s8", "s9"}) for one in tasks)
     assert missing == {"s8": f"its worker died {MOST_ATTEMPTS} times", "s9": "no disk"}
-    assert Counter(workers.begun) == Counter({**dict.fromkeys((t.unit for t in tasks), 1), "s3": 2, "s8": 3, "x": 3})
+    assert Counter(workers.begun) == Counter(
+        {**dict.fromkeys((t.unit for t in tasks), 1), "s3": 2, "s8": MOST_ATTEMPTS, "x": 3}
+    )
 
 
 def test_a_worker_that_ends_without_a_report_that_can_be_seen_is_told(tmp_path: Path) -> None:
@@ -480,6 +484,8 @@ def dask(house: House, count: int) -> Iterator[tuple[str, subprocess.Popen[bytes
          "--no-dashboard", "--scheduler-file", str(place)], **quiet,
     )  # fmt: skip
     nannies: list[subprocess.Popen[bytes]] = []
+    guard = threading.Timer(2 * GUARD, scheduler.kill)  # what waits for it for ever ends then, and the test fails
+    guard.start()
     try:
         until(place.exists, "the scheduler is up")
         until(lambda: place.read_text().endswith("}"), "its address is written")
@@ -494,6 +500,7 @@ def dask(house: House, count: int) -> Iterator[tuple[str, subprocess.Popen[bytes
         ]  # fmt: skip
         yield address, scheduler, nannies
     finally:
+        guard.cancel()
         for process in [*nannies, scheduler]:
             process.terminate()
         for process in [*nannies, scheduler]:
@@ -550,6 +557,120 @@ def test_a_dead_scheduler_ends_the_run_and_a_second_start_resumes_it(house: Hous
     assert ran.code == 0
     assert ran.json["missing"] == []
     assert len(ran.json["stacks"]) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.threads
+@pytest.mark.parametrize(("sign", "said"), [(signal.SIGKILL, "is gone"), (signal.SIGSTOP, "does not answer any more")])
+def test_no_question_to_a_lost_scheduler_waits_for_long(
+    house: House, monkeypatch: pytest.MonkeyPatch, sign: signal.Signals, said: str
+) -> None:
+    pytest.importorskip("distributed")
+    for name in ("ANSWER_SECONDS", "LOST_SECONDS", "SILENT_SECONDS"):
+        monkeypatch.setattr(dask_cluster, name, 0.5)
+    with dask(house, 0) as (address, scheduler, _), contextlib.closing(dask_cluster.ClusterWorkers(address)) as workers:
+        assert workers.room() == 1
+        scheduler.send_signal(sign)
+        begun = time.monotonic()
+        with pytest.raises(ReconError, match=said):
+            while True:
+                assert workers.room() <= 0
+                assert workers.ended(0.1) == []
+        assert time.monotonic() - begun < 10
+        scheduler.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.threads
+def test_what_a_worker_was_doing_that_is_silent_is_done_elsewhere(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("distributed")
+    from distributed import Client
+
+    monkeypatch.setattr(dask_cluster, "SILENT_SECONDS", 3.0)
+    write_fleet(house.home, {"a": stack("a")})
+    stopped: list[int] = []
+
+    def stop(address: str) -> None:
+        held.wait()
+        with Client(address, set_as_default=False) as other:
+            (worker,) = (one for one, keys in other.processing().items() if keys)
+            stopped.append(other.run(os.getpid)[worker])
+        os.kill(stopped[0], signal.SIGSTOP)
+        held.open()
+
+    with dask(house, 2) as (address, _, _), gate("GetCallerIdentity") as held:
+        with Client(address, set_as_default=False) as one:
+            one.wait_for_workers(2, timeout=60)
+        thread = threading.Thread(target=stop, args=[address])
+        thread.start()
+        try:
+            ran = house.cli("fleet", "plan", "fleet.yaml", "--format", "json", "--scheduler", address)
+        finally:
+            thread.join()
+            for process in stopped:
+                os.kill(process, signal.SIGKILL)
+    assert ran.code == 0
+    assert [(one["exit_code"], one["attempts"]) for one in ran.json["stacks"]] == [(0, 2)]
+
+
+@pytest.mark.slow
+@pytest.mark.threads
+def test_what_a_worker_does_not_know_that_it_has_is_done_elsewhere(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("distributed")
+    from distributed import Client
+
+    monkeypatch.setattr(dask_cluster, "SILENT_SECONDS", 3.0)
+    write_fleet(house.home, {"a": stack("a"), "b": stack("b", "222233334444")})
+
+    def forget(dask_worker: Any) -> None:
+        dask_worker.stream_handlers["compute-task"] = lambda **message: None
+
+    with dask(house, 2) as (address, _, _), Client(address, set_as_default=False) as other:
+        other.wait_for_workers(2, timeout=60)
+        one = min(other.scheduler_info(n_workers=-1)["workers"])
+        other.run(forget, workers=[one])
+        ran = house.cli("fleet", "plan", "fleet.yaml", "--format", "json", "--scheduler", address)
+        assert one not in other.scheduler_info(n_workers=-1)["workers"]
+    assert f" on the worker {one} for 3 seconds: that worker is let go" in ran.err
+    assert ran.json["missing"] == []
+    assert {one["id"]: one["exit_code"] for one in ran.json["stacks"]} == {"teams/a": 0, "teams/b": 3}
+
+
+def test_what_dask_gives_up_is_begun_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    distributed = pytest.importorskip("distributed")
+
+    class GivenUp:
+        key, status = "k", "error"
+
+        def exception(self, timeout: float) -> Exception:
+            return distributed.scheduler.KilledWorker("k", None, 3)
+
+        def release(self) -> None:
+            pass
+
+    class Client:
+        status, begun = "connecting", 0
+
+        def __init__(self, *given: Any, **more: Any) -> None:
+            pass
+
+        def submit(self, *given: Any, **more: Any) -> GivenUp:
+            Client.begun += 1
+            return GivenUp()
+
+        def close(self, timeout: float) -> None:
+            pass
+
+    monkeypatch.setattr(distributed, "Client", Client)
+    monkeypatch.setattr(dask_cluster.ClusterWorkers, "room", lambda self: 1 - len(self._running))
+    workers = dask_cluster.ClusterWorkers("tcp://127.0.0.1:9")
+    missing = run_all([task("a", "1")], workers, Reports(str(tmp_path), "r"), lambda one, report: None)
+    assert missing == {"a": "its worker died each time that Dask tried it"}
+    assert Client.begun == dask_cluster.MOST_ROUNDS
 
 
 def test_a_scheduler_that_does_not_answer_is_told(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,7 +140,7 @@ def _run(command: str, options: tuple[str, ...], asked: Fleet, output: Output) -
     resumed = f", {len(units) - len(tasks)} of them done already" if len(tasks) < len(units) else ""
     output.info(f"Run {run_id}: {plural(len(units), 'stack')}{resumed}. Reports go to {reports.url}")
     with (
-        _workers(asked) as workers,
+        _workers(asked, output) as workers,
         working("stack", [""] * len(tasks), verb="Reading" if command == "validate" else f"Running {command}:") as work,
     ):
         progress = _Progress(output, work, len(units) - len(tasks))
@@ -171,11 +171,11 @@ def _account_of(unit: Unit) -> str:
 
 
 @contextlib.contextmanager
-def _workers(asked: Fleet) -> Iterator[Workers]:
+def _workers(asked: Fleet, output: Output) -> Iterator[Workers]:
     if asked.scheduler is not None:
         from reconciler.fleet.dask_cluster import ClusterWorkers
 
-        workers: Workers = ClusterWorkers(asked.scheduler)
+        workers: Workers = ClusterWorkers(asked.scheduler, output.info)
     else:
         from reconciler.fleet.local import LocalWorkers
 

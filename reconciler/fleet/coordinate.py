@@ -14,8 +14,9 @@ from reconciler.errors import ReconError
 from reconciler.fleet.reports import Reports
 from reconciler.fleet.work import Task
 
-MOST_ATTEMPTS: Final = 3
-"""How often a unit is begun whose worker dies each time: it may be the unit that kills it."""
+MOST_ATTEMPTS: Final = 5
+"""How often a unit is begun whose worker dies each time: it may be the unit that kills it. Where something else kills a
+worker every ten seconds and a unit takes five, three attempts would leave some of a thousand units without a report."""
 
 
 @dataclass(frozen=True, slots=True)
