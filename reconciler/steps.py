@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from graphlib import CycleError, TopologicalSorter
+from graphlib import TopologicalSorter
 
 from reconciler.errors import ReconError
 from reconciler.kinds.kind import Need, Step
@@ -125,8 +125,10 @@ def schedule(steps: Iterable[Step]) -> list[Batch]:
     wave = _waves(by_id)
     batch_of: dict[Need, str] = {}
     groups: dict[str, list[Step]] = {}
+    named: dict[tuple[str, int], str] = {}
     for key, step in by_id.items():
-        batch = f"{step.zone}@{wave[key]}" if step.zone else str(key)
+        # One name for all steps of a batch, not as many as there are steps.
+        batch = named.setdefault((step.zone, wave[key]), f"{step.zone}@{wave[key]}") if step.zone else str(key)
         batch_of[key] = batch
         groups.setdefault(batch, []).append(step)
     batches = []
@@ -147,17 +149,30 @@ def longest_chains(batches: Iterable[Batch]) -> dict[str, int]:
 
 
 def _waves(by_id: Mapping[Need, Step]) -> dict[Need, int]:
-    """How many batches of other zones must have been written before each step."""
-    needs = {key: [need for need in step.needs if need in by_id and need != key] for key, step in by_id.items()}
-    try:
-        ordered = list(TopologicalSorter(needs).static_order())
-    except CycleError as error:
-        circle = " -> ".join(map(str, error.args[1]))
-        raise ReconError(f"these steps need each other in a circle: {circle}") from None
+    """How many batches of other zones must have been written before each step. Looked for step by step: a sorter of the
+    standard library would hold a list of followers for each of tens of thousands."""
     wave: dict[Need, int] = {}
-    for key in ordered:
-        zone = by_id[key].zone
-        wave[key] = max((wave[n] + (by_id[n].zone not in {"", zone}) for n in needs[key]), default=0)
+    for first in by_id:
+        todo, under_way = [first], dict[Need, None]()
+        while todo:
+            key = todo[-1]
+            if key in wave:
+                todo.pop()
+                continue
+            zone = by_id[key].zone
+            needs = [need for need in by_id[key].needs if need in by_id and need != key]
+            missing = [need for need in needs if need not in wave]
+            if not missing:
+                wave[key] = max((wave[n] + (by_id[n].zone not in {"", zone}) for n in needs), default=0)
+                under_way.pop(key, None)
+                continue
+            under_way[key] = None
+            for need in missing:
+                if need in under_way:
+                    path = [*under_way]
+                    circle = " -> ".join(map(str, [*path[path.index(need) :], need]))
+                    raise ReconError(f"these steps need each other in a circle: {circle}")
+            todo += missing
     return wave
 
 

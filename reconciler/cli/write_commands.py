@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import threading
@@ -158,6 +159,7 @@ def _apply_state(
         # holds it.
         digests = declared_digests(declared)
         del planned, declared
+        gc.collect()  # each answer leaves a circle of botocore's, and the collector is off else (``cli/__init__.py``)
         if not plan.changes and plan.outcome != "refused":
             out.plan(plan)
             _record_unchanged(plan, stack, digests, aws, out, held)
