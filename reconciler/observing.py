@@ -98,7 +98,7 @@ def observe(
     workers = len(chains) + 2 + (min(_MOST_REGIONS, 2 * aws.parallelism) if sweep else 0)
     with ThreadPoolExecutor(max_workers=workers) as pool:
         # What depends on nothing is read first: SES is free while the sweep reads from another service.
-        reads = [pool.submit(read_facts, aws, snapshot, declared=True)] if read_scope is None else []
+        reads = [pool.submit(read_facts, aws, snapshot, live=False)] if read_scope is None else []
         swept = _Sweep(snapshot, aws, pool) if sweep else None
         late: frozenset[Address] = frozenset()
         if swept is not None:
@@ -128,7 +128,7 @@ def observe(
             snapshot.desired[live.address] = replace(desired, entry=replace(desired.entry, takes_over=True))
     for kind in REGISTRY.values():
         kind.after_reading(snapshot)
-    read_facts(aws, snapshot)
+    read_facts(aws, snapshot, declared=read_scope is not None)  # else that was read at first
     return snapshot
 
 

@@ -52,16 +52,16 @@ _QUERIES: Final = 10
 """The most queries of one BatchGetMetricData call (SES v2 API)."""
 
 
-def read_facts(aws: Aws, snapshot: Snapshot, *, declared: bool = False) -> None:
+def read_facts(aws: Aws, snapshot: Snapshot, *, declared: bool = True, live: bool = True) -> None:
     """Read what only the rules need into ``snapshot``: the SES account status of each region, SNS topics that
     declared resources name, and what identities that will be deleted have sent.
 
-    With ``declared`` it uses the declared resources only, so that it can run while the live ones are read. A second
-    call reads only what the first did not. Cost: one call for each region of the stack or with identities (with targets
-    those with identities alone), one to three for each topic. What a denied or failed call would have answered is left
-    out; an account status that could not be read is a warning.
+    It uses the declared resources, the live ones, or both: what the declared ones need can be read while the live ones
+    are. A second call reads only what the first did not. Cost: one call for each region of the stack or with identities
+    (with targets those with identities alone), one to three for each topic. What a denied or failed call would have
+    answered is left out; an account status that could not be read is a warning.
     """
-    groups = (snapshot.desired,) if declared else (snapshot.desired, snapshot.observed)
+    groups = (*((snapshot.desired,) if declared else ()), *((snapshot.observed,) if live else ()))
     identities = (
         x for group in groups for x in group.values() if x.kind == "email_identity" and snapshot.includes(x.address)
     )
@@ -70,7 +70,7 @@ def read_facts(aws: Aws, snapshot: Snapshot, *, declared: bool = False) -> None:
     if snapshot.read_scope is None:
         places.update(snapshot.state.stack.regions)
     regions = sorted(places - asked)
-    topics = _topics(snapshot)
+    topics = _topics(snapshot) if declared else {}
     arns = sorted(topics.keys() - asked)
     asked.update(regions, arns)
 
@@ -83,8 +83,9 @@ def read_facts(aws: Aws, snapshot: Snapshot, *, declared: bool = False) -> None:
     for arn, answer in zip(arns, aws.parallel(lambda arn: _read_topic(aws, arn, topics[arn]), arns), strict=True):
         if answer is not _UNREAD:
             snapshot.sns_topics[arn] = answer if isinstance(answer, Topic) else None
-    _read_externals(aws, snapshot)
-    if not declared:
+    if declared:
+        _read_externals(aws, snapshot)
+    if live:
         _read_sent(aws, snapshot)
 
 

@@ -357,7 +357,8 @@ def declared_names(snapshot: Snapshot) -> list[tuple[str, str | None]]:
     entries = intents.own_entries(snapshot)
 
     def add(name: str, entry: Entry | None) -> None:
-        names.update(dict.fromkeys((name, zone) for zone in intents.zones_named(entry)))
+        for zone in intents.zones_named(entry):
+            names[name, zone] = None
 
     for domain in entries:
         if snapshot.read_scope is None or domain in snapshot.read_scope.domains:
@@ -408,7 +409,8 @@ def live_names(snapshot: Snapshot) -> list[tuple[str, str | None]]:
             # Records to delete may be in a zone that was the right one once; `manual` zones are never read.
             known = zones == ("manual",) or (stays and not _drops_records(snapshot.desired[live.address], entry, live))
             for name in (live.name, *sorted(mail_from_names(live))):
-                names.update(dict.fromkeys((name, zone) for zone in (zones if known else (EVERY,))))
+                for zone in zones if known else (EVERY,):
+                    names[name, zone] = None
         elif live.kind == TRACKING_KIND:
             option = tracking_option(live)
             block = (snapshot.desired[live.address].spec.get("tracking_options") or {}) if stays else {}
