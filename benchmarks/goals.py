@@ -153,7 +153,8 @@ def full(stage: Stage) -> None:
     """Every attribute of many domains that are as declared."""
     stacks.recon(stage.folder / "state", stage.domains)
     stacks.applied(stage.sandbox, stage.domains)
-    stage.measure("plan, nothing to do", "plan")
+    for _ in range(3):  # the least of them counts
+        stage.measure("plan, nothing to do", "plan")
 
 
 def bulk(stage: Stage) -> None:
