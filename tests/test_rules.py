@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from reconciler import rules
 from reconciler.kinds.other_policies import OtherPolicy
 from reconciler.model import Change, Desired, Entry, FieldDiff, Observed, Source, Stack, State, Waiver
+from reconciler.resources.dns_record.rules import dmarc as dmarc_rules
+from reconciler.resources.dns_record.rules import spf as spf_rules
 from reconciler.resources.event_rule import preset_pattern
 from reconciler.resources.sns_subscription import UNDECLARED
 from reconciler.rules import RULES, RecordView, RuleView, Topic, judge, registry
@@ -1558,3 +1560,32 @@ def test_judging_never_crashes(cases: list[dict[str, Any]], text: str) -> None:
         merged.update(case)
     for finding in judge(make(**{**merged, "dmarc": (text, "v=DMARC1; " + text), "spf": ("v=spf1 " + text, text)})):
         assert finding.rule in rules.known_ids()
+
+
+_LIKE: Final = [rule for rule in (dmarc_rules.tags_rule, spf_rules.record_rule, spf_rules.sender_rule) if rule.alike]
+_TEXTS: Final = {
+    name: sorted({text for _, _, case in FIRES for text in case.get(key) or () if text})
+    for name, key in (("_dmarc.", "dmarc"), ("", "spf"))
+}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(*(st.sampled_from(texts) for texts in _TEXTS.values())), min_size=2, max_size=6))
+def test_records_that_are_alike_are_found_as_if_each_were_judged(texts: list[tuple[str, str]]) -> None:
+    """A verdict that depends on more than ``alike`` says would be missed at all but the first of these names."""
+    assert len(_LIKE) == 3
+    names = [f"{number}.acme.com" for number in range(len(texts))]
+    found = {
+        (prefix + name, "TXT"): [text]
+        for name, both in zip(names, texts, strict=True)
+        for prefix, text in zip(_TEXTS, both, strict=True)
+    }
+    case = {"domains": {name: {} for name in names}, "before": found, "after": found}
+    together = judge(make(**case))
+    with pytest.MonkeyPatch.context() as patch:
+        for rule in _LIKE:
+            patch.setitem(rule.__dict__, "alike", None)
+        assert judge(make(**case)) == together
+    assert {f.address for f in together if f.rule == "spf-open"} >= {
+        f"dns_record/acme.com/{name}/TXT" for name, (_, text) in zip(names, texts, strict=True) if text.endswith("+all")
+    }

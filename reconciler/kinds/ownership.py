@@ -56,7 +56,7 @@ def pack(items: Iterable[str], key: str) -> dict[str, str]:
     separating space and the escape ``=`` itself are written ``=XX`` (hex of UTF-8). A name too long for one tag
     continues in the next: the tag before then ends with a bare ``=``, which no escape does.
     """
-    words = [part for item in sorted(set(items)) for part in _cut_word(_escape(item))]
+    words = [part for item in sorted(set(items)) for part in _cut_word(_escape(item))] if items else ()
     if not words:
         return {}
     if len(words) == 1:

@@ -144,12 +144,17 @@ class DnsView:
     def spf_texts(self, name: str, when: When = "after") -> tuple[str, ...] | None:
         """The SPF records at a name; None where they are unknown."""
         texts = self.lookup(name, "TXT", when)
-        return None if texts is None else tuple(text for text in texts if spf.is_record(text))
+        return None if texts is None else those(texts, spf.is_record)
 
     def txt_anywhere(self, name: str, when: When = "after") -> tuple[str, ...] | None:
         """TXT texts of a name in the stack's zones, else in public DNS; None where they are unknown."""
         texts = self.lookup(name, "TXT", when)
         return self.outside_txt.get(name) if texts is None else texts
+
+
+def those(texts: tuple[str, ...], are: Callable[[str], bool]) -> tuple[str, ...]:
+    """Those of ``texts`` that ``are`` such; ``texts`` itself where all of them are, the usual case."""
+    return texts if all(map(are, texts)) else tuple(filter(are, texts))
 
 
 def _types(records: RecordViews) -> Mapping[str, frozenset[str]]:

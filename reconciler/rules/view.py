@@ -17,7 +17,7 @@ from reconciler.mail import dmarc
 from reconciler.model import Address, Change, Desired, Document, Entry, Observed, State
 from reconciler.names import at_or_above, domain_of, parents
 from reconciler.resources.spec import at_path
-from reconciler.rules.dns_view import DnsView, HostedZoneView, RecordView, RecordViews, When, remembered
+from reconciler.rules.dns_view import DnsView, HostedZoneView, RecordView, RecordViews, When, remembered, those
 
 __all__ = ["Policy", "RecordView", "Resource", "RuleView", "Topic", "When", "needs_https", "sender_domain"]
 
@@ -348,8 +348,8 @@ class RuleView(DnsView):
         """
         texts = self.lookup(f"_dmarc.{domain}", "TXT", when)
         if texts is not None:
-            read = tuple(text for text in texts if dmarc.is_record(text, strict=True))
-            return read or tuple(text for text in texts if dmarc.is_record(text))
+            read = those(texts, lambda text: dmarc.is_record(text, strict=True))
+            return read or those(texts, dmarc.is_record)
         if when == "after":
             declared = self.declared_dmarc(domain)
             if declared is not None:
