@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cached_property, wraps
-from typing import Any, Literal, NamedTuple, Self, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from reconciler.mail import spf
 from reconciler.names import at_or_above
@@ -12,7 +12,6 @@ from reconciler.names import at_or_above
 When = Literal["before", "after"]
 
 Method = TypeVar("Method", bound=Callable[..., Any])
-T = TypeVar("T")
 
 
 class RecordView(NamedTuple):
@@ -74,13 +73,6 @@ class DnsView:
     @cached_property
     def _memo(self) -> dict[Any, Any]:
         return {}
-
-    def once(self, find: Callable[[Self], Iterable[T]]) -> Sequence[T]:
-        """What ``find`` finds in this view: many rules go through the same items, which are looked for once."""
-        if find not in self._memo:
-            self._memo[find] = [*find(self)]
-        found: Sequence[T] = self._memo[find]
-        return found
 
     def zone_of(self, name: str) -> str | None:
         """The most specific known zone that holds ``name``; None where no zone of the stack holds it, or

@@ -14,7 +14,7 @@ from reconciler.names import at_or_above, mixed_scripts, parents
 from reconciler.resources.email_identity import NOTIFICATIONS, NOTIFIED
 from reconciler.resources.email_identity.headline import COVERED
 from reconciler.rules import topics
-from reconciler.rules.registry import Problem, RawFinding, RuleFor, domain_identities, resources_after, rule
+from reconciler.rules.registry import Problem, RawFinding, RuleFor, domain_identities, rule
 from reconciler.rules.view import Resource, RuleView, sender_domain
 
 _EXAMPLE = "email_identity/us-east-1/acme.com"
@@ -642,7 +642,7 @@ def mail_from_failing(view: RuleView, identity: Resource) -> Iterator[Problem]:
 # --- notifications -------------------------------------------------------------------------------------------------
 
 notification_rule = RuleFor(
-    lambda view: ((a, one) for a, one in view.once(resources_after("email_identity")) if one.will(NOTIFICATIONS)),
+    lambda view: ((one.address, one) for one in view.resources_after("email_identity") if one.will(NOTIFICATIONS)),
     "Notifications", _EXAMPLE,
 )  # fmt: skip
 
