@@ -48,6 +48,11 @@ if TYPE_CHECKING:
     from reconciler.model import Plan, Stack, State
 
 
+_MANY = 5_000
+"""From so many changes on, what reading has left in circles is collected before they are carried out: each answer leaves
+one of botocore's, and the collector is off else (``cli/__init__.py``)."""
+
+
 @app.command()
 @options_from(read_options=reading, out=plan_output)
 def apply(
@@ -159,7 +164,8 @@ def _apply_state(
         # holds it.
         digests = declared_digests(declared)
         del planned, declared
-        gc.collect()  # each answer leaves a circle of botocore's, and the collector is off else (``cli/__init__.py``)
+        if len(plan.changes) > _MANY:
+            gc.collect()
         if not plan.changes and plan.outcome != "refused":
             out.plan(plan)
             _record_unchanged(plan, stack, digests, aws, out, held)
