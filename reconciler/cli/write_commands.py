@@ -49,8 +49,8 @@ if TYPE_CHECKING:
 
 
 _MANY = 5_000
-"""From so many changes on, what reading has left in circles is collected before they are carried out: each answer leaves
-one of botocore's, and the collector is off else (``cli/__init__.py``)."""
+"""From so many changes on, what reading has left in circles is collected before they are carried out: each answer
+leaves one of botocore's, and the collector is off else (``cli/__init__.py``)."""
 
 
 @app.command()
