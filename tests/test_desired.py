@@ -381,6 +381,12 @@ def test_the_process_environment_is_not_read(make: Make, monkeypatch: pytest.Mon
     assert codes(error) == ["undefined-variable"]
 
 
+def test_what_is_wrong_with_credentials_is_told_once(make: Make) -> None:
+    with pytest.raises(InvalidState) as error:
+        make("smtp_users: {u: {from_addresses: ['*@acme.com'], credentials: {ssm: /u}}}\n")
+    assert codes(error) == ["wrong-type"]
+
+
 # --- names and spellings ---
 
 

@@ -587,6 +587,7 @@ class Assembler:
             values = {**values, "region": region}
         scope = Variables(values)
         sources: dict[str, Source] = {}
+        written = body
         credentials = body.get("credentials") if declared.section == "smtp_users" else None
         if credentials is not None:
             body = without(body, "credentials")
@@ -609,9 +610,9 @@ class Assembler:
         if not compiled.checker(kind)(plain):
             address = address_of(declared.section, declared.name, place)
             found = findings(kind, plain)
-            if typed(plain, found, body, values):
+            if typed(plain, found, written, values):
                 found = findings(kind, plain)
-            report(found, body, declared.where, self.problems, address)
+            report(found, written, declared.where, self.problems, address)
             bad |= frozenset(_unusable_keys(plain, found, declared.mistyped))
             plain = {key: value for key, value in plain.items() if key not in bad}
         self._check(declared, plain, sources, place, bad)
