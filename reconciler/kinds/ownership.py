@@ -45,8 +45,8 @@ LISTS = (RECORDS, TAGS, POLICIES, DESTINATIONS, SUBSCRIPTIONS, PARTS, MAIL_FROM,
 
 _NOTHING: Final[frozenset[str]] = frozenset()
 _TAG_VALUE = 256
-_PLAIN = re.compile(r"[A-Za-z0-9+\-._:/@]*").fullmatch
-"""Nearly every name: nothing of it is escaped."""
+_ODD = re.compile(r"[^A-Za-z0-9+\-._:/@]")
+"""What is not written as it is."""
 
 
 def pack(items: Iterable[str], key: str) -> dict[str, str]:
@@ -114,13 +114,11 @@ def _cut_word(word: str) -> list[str]:
 
 @lru_cache(maxsize=4096)
 def _escape(text: str) -> str:
-    if _PLAIN(text):
-        return text
-    return "".join(c if c.isascii() and (c.isalnum() or c in "+-._:/@") else _hex(c) for c in text)
+    return _ODD.sub(_hex, text)
 
 
-def _hex(character: str) -> str:
-    return "".join(f"={byte:02X}" for byte in character.encode())
+def _hex(match: re.Match[str]) -> str:
+    return "".join(f"={byte:02X}" for byte in match[0].encode())
 
 
 @lru_cache(maxsize=4096)
